@@ -30,7 +30,7 @@ const KNOWN: [(Rule, u64); 4] = [(Rule::Work, 90), (Rule::Round, 30), (Rule::End
 const KNOWN_OF_FOUND: [(Rule, u64); 4] = [(Rule::Work, 60), (Rule::Round, 15), (Rule::Words, 14), (Rule::Limit, 13)];
 /// The same of those in which late, lost and put off look alike: words of a client that paused within a message, or whose kernel put an
 /// acknowledgement off.
-const KNOWN_OF_LATE: [(Rule, u64); 2] = [(Rule::Words, 11), (Rule::Work, 2)];
+const KNOWN_OF_LATE: [(Rule, u64); 3] = [(Rule::Words, 4), (Rule::Work, 4), (Rule::Loss, 4)];
 /// The first of those that were found.
 const FOUND: u8 = 52;
 /// And of those.

@@ -58,3 +58,21 @@ fn a_client_without_room_for_the_rest_is_not_waited_for() {
         assert!(!label.starts_with("client"), "{whose}: {label}");
     }
 }
+
+#[test]
+fn an_edge_without_room_for_the_rest_of_its_flight_is_not_waited_for() {
+    let mut talk = Talk::new();
+    let came = heard(&mut talk);
+    talk.data(S, came + MS, &flight13()[..300], OK);
+    talk.offers(C, 0);
+    for second in 0..9 {
+        talk.ack(C, came + MS + HALF + 20_000 + second * 1_000 * MS, OK);
+        talk.ack(S, came + 900 * MS + second * 1_000 * MS, OK);
+    }
+    // There the capture ends.
+    let seen = talk.handshake();
+    for (whose, judgement) in [("both", both(&seen).1), ("edge", edge(&seen).1)] {
+        let label = judgement.verdict.label();
+        assert!(!label.starts_with("edge"), "{whose}: {label}");
+    }
+}

@@ -138,12 +138,12 @@ fn stopped<E: Endpoint>(d: &Dialogue, client: &E, edge: &E) -> Stopped {
 
 fn silent<E: Endpoint>(d: &Dialogue, client: &E, edge: &E) -> Stopped {
     // Before a ClientHello is whole, nobody has anything to answer; nor can it become so where there is no room for the rest.
-    let room = || edge.packets(0..edge.len()).rposition(|p| p.from == Side::Server).is_none_or(|i| edge.left_room(i));
-    if let Some(i) = client.news_before(client.len()).filter(|_| d.half_hello.is_some() && room()) {
+    let room = |at: &E| at.packets(0..at.len()).rposition(|p| p.from == at.end()).is_none_or(|i| at.left_room(i));
+    if let Some(i) = client.news_before(client.len()).filter(|_| d.half_hello.is_some() && room(edge)) {
         return Stopped::Silent { end: Side::Client, i };
     }
-    // Before the server's flight is whole, the client has nothing to say.
-    let half = d.server_hello.is_some() && d.server_flight.is_none_or(|flight| client.came() < flight.end);
+    // Before the server's flight is whole, the client has nothing to say; it cannot become so either where the client left no room.
+    let half = d.server_hello.is_some() && d.server_flight.is_none_or(|flight| client.came() < flight.end) && room(client);
     if let Some(i) = edge.news_before(edge.len()).filter(|_| half) {
         return Stopped::Silent { end: Side::Server, i };
     }
