@@ -275,6 +275,7 @@ fn harness(error: &io::Error) -> bool {
     let own = [Errno::EMFILE, Errno::ENFILE, Errno::ENOMEM, Errno::ENOBUFS, Errno::EACCES, Errno::EPERM, Errno::EADDRNOTAVAIL];
     error.raw_os_error().is_some_and(|code| own.contains(&Errno::from_raw(code)))
 }
+
 /// What the system calls an error, without the number that the standard library puts behind it.
 fn without_number(detail: &str) -> &str {
     let number = |rest: &str| rest.strip_suffix(')').is_some_and(|number| number.parse::<u32>().is_ok());

@@ -448,9 +448,9 @@ fn with_finished(records: &[Record], change: usize) -> Extent {
 fn farewell(half: Half<'_>, protected: bool) -> Option<i64> {
     let alert =
         |r: &&Record| r.content == Content::Alert || protected && r.content == Content::ApplicationData && r.len() == ALERT_13;
-    let last = half.records.found.last().filter(|last| last.extent.end as usize >= half.stream.end())?;
-    let alerts = half.records.found.iter().rev().take_while(alert);
-    alerts.last().filter(|_| alert(&last)).map(|r| r.extent.start)
+    let found = &half.records.found;
+    let all_read = found.last().is_some_and(|last| last.extent.end as usize >= half.stream.end());
+    found.iter().rev().take_while(alert).last().filter(|_| all_read).map(|r| r.extent.start)
 }
 
 /// The alert in clear with which a side ended the handshake: a fatal one, or a warning behind which it says nothing more. A warning

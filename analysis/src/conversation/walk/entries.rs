@@ -4,6 +4,7 @@
 //! to the walk. A way out and the way back behind it make one round, in which the clocks cancel; what TCP's rules cost is the
 //! protocol's; what only one end tells of the other stays open where two owners would look alike.
 
+use enumset::EnumSet;
 use smallvec::SmallVec;
 
 use super::arcs::{Arc, What, Work};
@@ -153,19 +154,18 @@ fn round(evidence: &Evidence<'_>, out: Option<Arc>, back: Arc, extra: Option<Ext
     if let Some(far) = evidence.far {
         // One end cannot tell a long way towards the other from a machine that stood still there; nor, where no acknowledgement tells
         // that something had come, from a program that was slow, and an acknowledgement or an answer that was lost.
-        let came = if far == Side::Server { &out } else { &back };
-        let (host, program, capture) = match far {
-            Side::Client => (Owner::ClientHost, Owner::Client, Missing::ClientCapture),
-            Side::Server => (Owner::Edge, Owner::Edge, Missing::EdgeCapture),
+        let (came, host, program) = match far {
+            Side::Client => (&back, Owner::ClientHost, Owner::Client),
+            Side::Server => (&out, Owner::Edge, Owner::Edge),
         };
-        let unsaid = came.known == Known::Guessed && ways - Span::from_nanos(evidence.round_trip) >= LEAST_TIMEOUT;
-        round.candidates = if unsaid { Owner::Path | program | Owner::Loss } else { Owner::Path | host };
-        round.missing = capture.into();
+        let beyond = ways - Span::from_nanos(evidence.round_trip);
+        let unsaid = came.known == Known::Guessed && beyond >= LEAST_TIMEOUT;
         // What was sent again meanwhile may have come at once, and its acknowledgement been lost.
         let again = || round.filled_in && evidence.sent_again(out.packets[0], back.packets[1]);
-        if evidence.may_have_lost_its_answer(came, ways - Span::from_nanos(evidence.round_trip)) || again() {
-            round.candidates |= Owner::Loss;
-        }
+        let lost = unsaid || evidence.may_have_lost_its_answer(came, beyond) || again();
+        round.candidates = Owner::Path | if unsaid { program } else { host };
+        round.candidates |= if lost { Owner::Loss.into() } else { EnumSet::empty() };
+        round.missing = evidence.capture(far).into();
     }
     if let Some(extra) = extra {
         asked_by(&mut round, extra, Side::Server);

@@ -10,7 +10,7 @@ use foldhash::HashSet;
 
 use super::arcs::{Arc, What};
 use super::entries::{Evidence, STAMP_ERROR, TICK, direction, entry, span};
-use super::tcp::tape::{Event, Known};
+use super::tcp::tape::{Event, Known, MOST_SEGMENT, TIMESTAMPS};
 use super::transport::Endpoint;
 use crate::clock::{Client, Domain, Edge, Span};
 use crate::judging::ledger::{Entry, Kind, Missing, Owner, Phase};
@@ -18,9 +18,6 @@ use crate::tcp::copies::{ALWAYS_CARRIED, ALWAYS_CARRIED_BYTES, blackhole};
 use crate::tcp::covered::{Covered, Pieces};
 use crate::tcp::flow::{Seen, Side, View};
 
-/// What TCP's timestamps take of a segment (RFC 7323), and what a full one holds at least on Ethernet.
-const STAMPS_OPTION: i64 = 12;
-const USUAL_SEGMENT: i64 = 1_460 - STAMPS_OPTION;
 /// Nobody repeats a SYN-ACK sooner (RFC 6298, section 2.1: a second, of which a coarse timer may miss some).
 const SYN_TIMER: Span = Span::from_millis(900);
 /// Chance lets one of the repetitions of a segment through by then.
@@ -92,10 +89,7 @@ fn shrank<D: Domain>(view: &View<D>, arc: &Arc) -> bool {
     let data = || view.sent_by(arc.side).filter(|p| !p.is_empty());
     let biggest = data().map(|p| p.ip_len).max().unwrap_or(0);
     // What was captured before the card cut it (TSO) is sent again by segments: full ones are no smaller than what was lost.
-    let full = |p: &Seen<D>| {
-        let stamps = if p.tsval().is_some() { STAMPS_OPTION } else { 0 };
-        view.mss().map_or(USUAL_SEGMENT, |mss| mss - stamps)
-    };
+    let full = |p: &Seen<D>| view.mss().unwrap_or(MOST_SEGMENT) - if p.is_stamped() { TIMESTAMPS } else { 0 };
     if biggest > ALWAYS_CARRIED && was_cut(data(), biggest, full) {
         return true;
     }

@@ -61,9 +61,8 @@ pub fn read(handshake: &Handshake) -> Option<Reading> {
 fn farewells(handshake: &Handshake) -> [Option<i64>; 2] {
     let d = &handshake.dialogue;
     [Side::Client, Side::Server].map(|side| {
-        let at_client = || handshake.client.as_ref().and_then(|view| gave_up(view, d, side)).map(Seen::start);
-        let at_edge = || handshake.edge.as_ref().and_then(|view| gave_up(view, d, side)).map(Seen::start);
-        d.farewells[side as usize].and_then(|_| at_client().or_else(at_edge))
+        let at_client = handshake.client.as_ref().and_then(|view| gave_up(view, d, side)).map(Seen::start);
+        at_client.or_else(|| handshake.edge.as_ref().and_then(|view| gave_up(view, d, side)).map(Seen::start))
     })
 }
 
@@ -88,7 +87,7 @@ fn one_end<D: Domain>(handshake: &Handshake, end: Side, view: &View<D>, upto: [O
     if !view.both_directions() && (!view.syns(Side::Client).any(|_| true) || view.sent_by(Side::Client).any(spoke)) {
         return None;
     }
-    let read = |until: Option<&Seen<D>>| as_far(handshake, end, (view, upto), until);
+    let read = |until: Option<&Seen<D>>| as_far(handshake, end, view, upto, until);
     let own_close = || view.sent_by(end).find(|p| p.flags.fin() || p.flags.rst());
     if handshake.is_not_tls() {
         return Some(read(own_close().filter(|p| p.flags.fin())));
@@ -103,11 +102,12 @@ fn one_end<D: Domain>(handshake: &Handshake, end: Side, view: &View<D>, upto: [O
     Some(Reading { end: reading.end, ..read(Some(close)) })
 }
 
-/// Reads what one end's capture shows, `until` that end closed.
+/// Reads what one end's capture shows of what was said before `upto`, `until` that end closed.
 fn as_far<D: Domain>(
     handshake: &Handshake,
     end: Side,
-    (view, upto): (&View<D>, [Option<i64>; 2]),
+    view: &View<D>,
+    upto: [Option<i64>; 2],
     until: Option<&Seen<D>>,
 ) -> Reading {
     let mut near = Tape::captured(end, view, upto);

@@ -2,7 +2,8 @@
 //!
 //! In: an arc from what left last to what a timer sent then. Out: its entries, behind those that are there. For one round trip the
 //! window, or Nagle's algorithm, would have held what followed in any case; what the timer waited beyond that is whoever's who kept the
-//! acknowledgement: the way that lost it or was late with it, or the end that gave none. A kernel that only put it off is nobody's stall: the rule's, as without a timer.
+//! acknowledgement: the way that lost it or was late with it, or the end that gave none. A kernel that only put it off is nobody's stall:
+//! that is the rule's, as without a timer.
 
 use enumset::EnumSet;
 

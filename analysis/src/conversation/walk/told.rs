@@ -1,7 +1,7 @@
 //! What the end that was captured knows of the other's own work.
 //!
-//! In: an arc of the far end's work. Out: its entries, behind those that are there. Its timestamps tell when it left, its acknowledgements when what it answers had come,
-//! its IP identifications whether something before it is missing; what none of them tells stays open.
+//! In: an arc of the far end's work. Out: its entries, behind those that are there. Its timestamps tell when it left, its acknowledgements
+//! when what it answers had come, its IP identifications whether something before it is missing; what none of them tells stays open.
 
 use enumset::EnumSet;
 

@@ -21,12 +21,11 @@ const LONG_WAIT: i64 = 10_000_000;
 const INTERRUPT: i64 = 200_000;
 /// Sooner than this no timer of a sender runs out (Linux: two jiffies behind two round trips).
 const LEAST_TIMER: i64 = 10_000_000;
-/// Nor, with one segment under way, that of a loss probe (RFC 8985, section 7.2), or of a repetition (Linux: 200 ms and a round trip).
-const LEAST_VARIANCE: i64 = 190_000_000;
 /// Two readings of a timestamp that ticks once a millisecond are off by so much.
 const READINGS: i64 = 2_000_000;
-/// Nor the persist timer (Linux: 200 ms and a round trip).
-const PERSIST: i64 = 190_000_000;
+/// Sooner than this and a round trip neither the persist timer does, nor, with one segment under way, that of a loss probe (RFC 8985,
+/// section 7.2) or a repetition (Linux: 200 ms).
+const SLOW_TIMER: i64 = 190_000_000;
 /// Fewer full segments under way fill no initial window (RFC 6928 has ten).
 const WINDOW_SEGMENTS: i64 = 8;
 
@@ -140,7 +139,7 @@ fn by_timer(tape: &Tape, d: usize, previous: usize, sender: Sender) -> Option<Ru
     let overdue = match several {
         _ if under_way >= 2 * tape.full() => 0,
         true => sender.round_trip + put_off,
-        false => sender.round_trip + LEAST_VARIANCE,
+        false => sender.round_trip + SLOW_TIMER,
     };
     let overdue = overdue.max(LEAST_TIMER).max(2 * sender.round_trip);
     // Seen from the other end, only its own timestamps tell how long it paused.
@@ -226,7 +225,7 @@ fn fills_a_small_window(tape: &Tape, d: usize, since: usize, sender: Sender) -> 
     let events = &tape.events;
     // Seen from the other end only its own timestamps tell when it left.
     let timed = sender.slack == 0 || events[d].known <= Known::Told;
-    if !timed || between(tape, since, d) < PERSIST || events[d].seen.len() >= tape.full() {
+    if !timed || between(tape, since, d) < SLOW_TIMER || events[d].seen.len() >= tape.full() {
         return false;
     }
     let (_, end) = events[d].range();

@@ -16,10 +16,10 @@ pub(in super::super) const SYN: i64 = OPENING;
 /// On the paths of today no MSS is less: what a view shows no longer segment of may be full at this length.
 const USUAL_MSS: i64 = 1_160;
 /// No segment over Ethernet carries more; what is longer was not cut yet, or merged (offloads).
-const MOST_SEGMENT: i64 = 1_460;
+pub(in super::super) const MOST_SEGMENT: i64 = 1_460;
 
 /// What timestamps take of a segment (RFC 7323, appendix A).
-const TIMESTAMPS: i64 = 12;
+pub(in super::super) const TIMESTAMPS: i64 = 12;
 
 /// One packet at one end.
 #[derive(Clone, Copy, Debug)]
