@@ -103,6 +103,32 @@ fn flown(talk: &mut Talk, flight: &[u8]) -> i64 {
     came
 }
 
+/// The client has the flight, acknowledges it, and its Finished comes.
+fn finishes(talk: &mut Talk, came: i64) {
+    talk.ack(C, came + 10_000, OK);
+    talk.data(C, came + MS, &finished13(), OK);
+    talk.ack(S, came + MS + HALF + 20_000, OK);
+}
+
+/// The edge has ClientHello, acknowledges it, and all goes well from there.
+fn goes_on(talk: &mut Talk, heard_at: i64) {
+    talk.ack(S, heard_at + 10_000, OK);
+    talk.data(S, heard_at + MS, &flight13(), OK);
+    finishes(talk, heard_at + MS + HALF);
+}
+
+/// A ClientHello of more than a segment dies twice on its way, and comes in two pieces; gives when they left.
+fn comes_in_pieces(talk: &mut Talk, hello_at: i64) -> i64 {
+    let hello = long_client_hello(1_300);
+    talk.data(C, hello_at, &hello, LOST);
+    talk.again(C, hello_at + 300 * MS, 0, &hello, LOST);
+    let again_at = hello_at + 900 * MS;
+    let (begun, rest) = hello.split_at(800);
+    talk.again(C, again_at, 0, begun, OK);
+    talk.again(C, again_at, 800, rest, OK);
+    again_at
+}
+
 /// A client that writes ChangeCipherSpec and Finished one by one, Nagle's algorithm on; the edge acknowledges late.
 fn in_pieces(stall: i64, delayed_ack: i64) -> Handshake {
     let mut talk = Talk::new();

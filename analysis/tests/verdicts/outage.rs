@@ -90,13 +90,7 @@ fn nor_does_one_end_take_it_for_one() {
 fn what_was_under_way_when_the_capture_ended_did_not_vanish() {
     let mut talk = Talk::new();
     let hello_at = talk.connect(1_000 * MS) + MS;
-    let hello = long_client_hello(1_300);
-    talk.data(C, hello_at, &hello, LOST);
-    talk.again(C, hello_at + 300 * MS, 0, &hello, LOST);
-    let again_at = hello_at + 900 * MS;
-    let (begun, rest) = hello.split_at(800);
-    talk.again(C, again_at, 0, begun, OK);
-    talk.again(C, again_at, 800, rest, OK);
+    let again_at = comes_in_pieces(&mut talk, hello_at);
     talk.ack(S, again_at + HALF + 10_000, OK);
     talk.data(S, again_at + HALF + MS, &flight13(), OK);
     let came = again_at + 2 * HALF + MS;

@@ -70,9 +70,7 @@ fn put_off(by: i64) -> Talk {
     let probe_at = flight_at + 2 * HALF + 200 * MS;
     talk.data(S, probe_at, &[record(20, &[1]), record(23, &[0; 900])].concat(), OK);
     let came = probe_at + HALF;
-    talk.ack(C, came + 10_000, OK);
-    talk.data(C, came + MS, &finished13(), OK);
-    talk.ack(S, came + MS + HALF + 20_000, OK);
+    finishes(&mut talk, came);
     talk
 }
 
@@ -237,9 +235,7 @@ fn who_lost_the_flight_did_not_keep_its_acknowledgement() {
     talk.again(S, next_at, first.len() as i64, second, OK);
     talk.again(S, next_at + 1_000, last_at, rest, OK);
     let came = next_at + 1_000 + HALF;
-    talk.ack(C, came + 10_000, OK);
-    talk.data(C, came + MS, &finished13(), OK);
-    talk.ack(S, came + MS + HALF + 20_000, OK);
+    finishes(&mut talk, came);
     let label = both(&talk.handshake()).1.verdict.label();
     assert_eq!(label, "loss/back");
 }

@@ -21,23 +21,27 @@ fn full_flight() -> Vec<u8> {
     [hello, record(23, &rest)].concat()
 }
 
+/// Full segments die on their way; they are sent again in pieces so long, after each of these waits, and come the last time; gives when.
+fn lost_then_again(talk: &mut Talk, side: Side, begun: i64, bytes: &[u8], again: &[(i64, usize)]) -> i64 {
+    for piece in bytes.chunks(FULL) {
+        talk.data(side, begun, piece, LOST);
+    }
+    for (n, (wait, len)) in again.iter().enumerate() {
+        let fate = if n + 1 == again.len() { OK } else { LOST };
+        for (start, piece) in (0..).step_by(*len).zip(bytes.chunks(*len)) {
+            talk.again(side, begun + wait, start, piece, fate);
+        }
+    }
+    begun + again.last().map_or(0, |(wait, _)| *wait)
+}
+
 /// A full flight that dies on the way and of which the edge is told `told` later; it sends it again in pieces so long, after each of these
 /// waits; only the last time all comes. Its last word is lost besides (`last`), and comes again 300 ms later.
 fn flight(told: i64, again: &[(i64, usize)], last: bool) -> Handshake {
     let mut talk = Talk::new();
     let flight_at = heard(&mut talk) + MS;
     let flight = full_flight();
-    for piece in flight.chunks(FULL) {
-        talk.data(S, flight_at, piece, LOST);
-    }
-    let mut at = flight_at;
-    for (n, (wait, len)) in again.iter().enumerate() {
-        at = flight_at + wait;
-        let fate = if n + 1 == again.len() { OK } else { LOST };
-        for (start, piece) in (0..).step_by(*len).zip(flight.chunks(*len)) {
-            talk.again(S, at, start, piece, fate);
-        }
-    }
+    let at = lost_then_again(&mut talk, S, flight_at, &flight, again);
     let mut came = at + HALF;
     if last {
         let word = record(23, &[0; 60]);
@@ -47,9 +51,7 @@ fn flight(told: i64, again: &[(i64, usize)], last: bool) -> Handshake {
         talk.again(S, came + HALF + 301 * MS, start, &word, OK);
         came += 2 * HALF + 301 * MS;
     }
-    talk.ack(C, came + 10_000, OK);
-    talk.data(C, came + MS, &finished13(), OK);
-    talk.ack(S, came + MS + HALF + 20_000, OK);
+    finishes(&mut talk, came);
     let mut handshake = talk.handshake();
     tell(&mut handshake, S, flight_at + told);
     handshake
@@ -112,24 +114,8 @@ fn hello(told: i64, again: &[(i64, usize)]) -> Handshake {
     let mut talk = Talk::new();
     let hello_at = talk.connect(1_000 * MS) + MS;
     let hello = long_client_hello(1_300);
-    for piece in hello.chunks(FULL) {
-        talk.data(C, hello_at, piece, LOST);
-    }
-    let mut at = hello_at;
-    for (n, (wait, len)) in again.iter().enumerate() {
-        at = hello_at + wait;
-        let fate = if n + 1 == again.len() { OK } else { LOST };
-        for (start, piece) in (0..).step_by(*len).zip(hello.chunks(*len)) {
-            talk.again(C, at, start, piece, fate);
-        }
-    }
-    let heard_at = at + HALF;
-    talk.ack(S, heard_at + 10_000, OK);
-    talk.data(S, heard_at + MS, &flight13(), OK);
-    let came = heard_at + MS + HALF;
-    talk.ack(C, came + 10_000, OK);
-    talk.data(C, came + MS, &finished13(), OK);
-    talk.ack(S, came + MS + HALF + 20_000, OK);
+    let at = lost_then_again(&mut talk, C, hello_at, &hello, again);
+    goes_on(&mut talk, at + HALF);
     let mut handshake = talk.handshake();
     tell(&mut handshake, C, hello_at + told);
     handshake
@@ -149,20 +135,8 @@ fn what_is_lost_beside_a_black_hole_is_no_part_of_it() {
     let mut talk = Talk::new();
     talk.opening_lost(0);
     let hello_at = talk.connect(1_000 * MS) + MS;
-    let hello = long_client_hello(1_300);
-    talk.data(C, hello_at, &hello, LOST);
-    talk.again(C, hello_at + 300 * MS, 0, &hello, LOST);
-    let again_at = hello_at + 900 * MS;
-    let (begun, rest) = hello.split_at(800);
-    talk.again(C, again_at, 0, begun, OK);
-    talk.again(C, again_at, 800, rest, OK);
-    let heard_at = again_at + HALF;
-    talk.ack(S, heard_at + 10_000, OK);
-    talk.data(S, heard_at + MS, &flight13(), OK);
-    let came = heard_at + MS + HALF;
-    talk.ack(C, came + 10_000, OK);
-    talk.data(C, came + MS, &finished13(), OK);
-    talk.ack(S, came + MS + HALF + 20_000, OK);
+    let again_at = comes_in_pieces(&mut talk, hello_at);
+    goes_on(&mut talk, again_at + HALF);
     let handshake = talk.handshake();
     for seen in [&handshake, &talk.at_client()] {
         let (reading, _) = both(seen);

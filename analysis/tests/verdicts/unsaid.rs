@@ -11,9 +11,7 @@ fn flight_lost(timestamps: bool) -> Talk {
     talk.data(S, flight_at, &flight13(), LOST);
     talk.again(S, flight_at + 240 * MS, 0, &flight13(), OK);
     let came = flight_at + 240 * MS + HALF;
-    talk.ack(C, came + 20_000, OK);
-    talk.data(C, came + MS, &finished13(), OK);
-    talk.ack(S, came + MS + HALF + 20_000, OK);
+    finishes(&mut talk, came);
     talk
 }
 
